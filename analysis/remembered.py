@@ -11,7 +11,7 @@ import numpy as np
 
 _Answer = TypeVar("_Answer")
 _Array = TypeVar("_Array", bound="np.ndarray[Any, Any]")
-_MOST_BYTES = 160 * 1024**2
+_MOST_BYTES = 128 * 1024**2
 
 
 def plainly(function: Callable[..., _Answer], *given: Any) -> _Answer:

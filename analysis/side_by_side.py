@@ -23,7 +23,10 @@ def side_by_side(pieces: Iterable[Callable[[], _Answer]], threads: int) -> Itera
     done in the caller's.
     """
     if threads < 2:
-        yield from (piece() for piece in pieces)
+        for piece in pieces:
+            answer = piece()
+            del piece  # and what it holds, before there is another
+            yield answer
         return
     with ThreadPoolExecutor(threads) as pool:
         begun = deque[Future[_Answer]]()

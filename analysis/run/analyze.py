@@ -93,6 +93,7 @@ def analyze_run(
     devices = _chosen_devices(data, device)
     wanted = _wanted_pairs(data, devices, x, y)
     tolerance_ns, is_naive = round(tolerance_s * 1e9), method == "pearson"
+    incident = run_incident(data)  # which holds what throttled every device: before all that the pairs hold
     remembered, shared = Remembered(), Shared()
     aligned = {d.name: _aligned(data, d, tolerance_ns) for d in one_by_one(devices)}
     constants = {} if is_naive else {d.name: time_constants_s(data, d) for d in one_by_one(devices)}
@@ -131,7 +132,7 @@ def analyze_run(
         episodes=data.episodes,
         device_labels={d.name: d.label for d in data.devices.values()},
         unmeasured={d.name: d.missing for d in devices if not any(map(d.measures, HARDWARE_SIGNALS))},
-        incident=run_incident(data),
+        incident=incident,
         config=data.config,
         **asdict(read_tags(run.path)),
         time_constants={name: [asdict(each) for each in found] for name, found in constants.items()},

@@ -30,7 +30,7 @@ from thermograd.store.clocks.telling import clock_text
 _HEATED_BY_POWER = ("temperature_c", "memory_temperature_c")
 _ALPHA = 0.05
 _MANY_ORDERS = 10_000  # beyond these only as many as the number of tests demands
-_MOST_KEPT_BYTES = 60_000_000  # of the drivers of pairs that may be looked at again; more are made again
+_MOST_KEPT_BYTES = 30_000_000  # of the drivers of pairs that may be looked at again; more are made again
 _FEWEST_BESIDE, _MOST_BESIDE = 5_000, 100_000  # bins of runs of which two pairs are tested at a time
 _MOST_BINS = 2_000_000  # 23 days of seconds: one wrong clock must not fill the memory
 
@@ -180,6 +180,7 @@ def correlate_pairs(
         if least_p * pairs < 1 and room > 0:  # of others few are looked at again
             room -= lags.drivers.lagged.nbytes + lags.drivers.unlagged.nbytes
             kept[place] = lags
+        del lags  # before the next are gathered
     least = holm([p for test in glanced for p in test.p_values()]).reshape(-1, len(FAMILIES)) < 1.0
     again = np.flatnonzero(least.any(axis=1)).tolist()
 

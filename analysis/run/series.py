@@ -26,6 +26,7 @@ from thermograd.store.throttling.spans import throttled_spans
 
 TRAINING_SIGNALS = ("grad_norm", "loss", "step_time_s")
 _APART_NS = 5 * 10**9  # farther than this a first reading does not lag behind a training that begins
+_MANY_STEPS = 500_000
 _OF_EFFICIENCY = ("rle", "rle_smoothed", "collapse")
 HARDWARE_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_ratio", "rle", "reported_rle")
 
@@ -300,6 +301,8 @@ def load_series(run: Run) -> RunSeries:
     """Read a run: of several ranks the lowest one's steps; other hosts' times by the clock of that rank."""
     steps: pa.Table = in_time_order(read_kind(run.path, "step"))
     clocks = run_clocks(run, steps)
+    if len(steps) > _MANY_STEPS:
+        steps = steps.drop_columns(["seq", "writer"])  # 20 MB of a million; no analysis reads them again
     ranks = [rank for rank in steps.column("rank").unique().to_pylist() if rank is not None]
     if len(ranks) > 1:
         keep = [rank == min(ranks) for rank in steps.column("rank").to_pylist()]
