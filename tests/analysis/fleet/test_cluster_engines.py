@@ -112,13 +112,11 @@ def test_ray_has_two_nodes(ray_cluster: RayCluster):
     assert "CPUs: 2.0" in ran.stdout
 
 
-def test_dask_has_two_workers(dask_cluster: DaskCluster):
+def test_dask_s_workers_are_known_by_their_processes(dask_cluster: DaskCluster):
     client_kind = importlib.import_module("distributed").Client
     with client_kind(dask_cluster.address) as client:
         end_s = time.monotonic() + 60
-        while len(pids := sorted(client.run(os.getpid, on_error="ignore").values())) < 2 or (
-            pids != sorted(dask_cluster.worker_pids)
-        ):
-            assert time.monotonic() < end_s  # one that another test has killed is started again
+        while sorted(client.run(os.getpid, on_error="ignore").values()) != sorted(dask_cluster.worker_pids):
+            assert time.monotonic() < end_s  # one that another test has killed may be starting again
             time.sleep(0.05)
         assert client.submit(sum, [1, 2]).result(timeout=60) == 3
