@@ -76,6 +76,24 @@ def _room_on_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _nothing_set_for_other_tests() -> Iterator[None]:
+    """Take back the variables, and who takes signals, that a command or a library has set in this process."""
+    variables = _variables()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for name in _variables().keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)
+    for number, handler in handlers.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+def _variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+@pytest.fixture(autouse=True)
 def _no_optimizers_of_other_tests() -> None:
     """Forget optimizers that an earlier test in this process has left: a tap waits for one that may step."""
     hooks = sys.modules.get("thermograd.ingest.capture.hooks")

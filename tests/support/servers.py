@@ -249,9 +249,13 @@ class DaskCluster:
     def __init__(self) -> None:
         from distributed import LocalCluster
 
+        path, variables = sys.path[:], dict(os.environ)  # Dask sets both, for its workers
         self._cluster = LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=f"{HOST}:0", host=HOST
         )
+        sys.path[:] = path
+        for name in os.environ.keys() - variables.keys():
+            del os.environ[name]
         self.address: str = self._cluster.scheduler_address
 
     @property
