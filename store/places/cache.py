@@ -52,7 +52,7 @@ def cache_dir() -> Path:
 
 def _home() -> Path:
     with suppress(RuntimeError):  # a user that this system does not know
-        if (home := Path.home()).is_dir():
+        if os.path.isdir(home := Path.home()):  # False also of one that may not be looked at
             return home
     raise PlaceError("there is no home directory to keep anything in; THERMOGRAD_CACHE names another place")
 

@@ -81,11 +81,11 @@ def _refuse_place(output: Path, output_format: str) -> None:
     is_file = is_file or (output_format == "mlflow" and output.suffix == ".db")
     fault = None
     if not os.path.lexists(output):
-        nearest = next(path for path in output.absolute().parents if os.path.lexists(path))
-        fault = None if nearest.is_dir() else f"{nearest} is no directory"
-    elif is_file and output.is_dir():
+        nearest = next(filter(os.path.lexists, output.absolute().parents), None)  # None: no such drive
+        fault = None if nearest is None or os.path.isdir(nearest) else f"{nearest} is no directory"
+    elif is_file and os.path.isdir(output):
         fault = f"it is a directory; {output_format} is one file: name one in it"
-    elif not is_file and not output.is_dir():
+    elif not is_file and not os.path.isdir(output):
         fault = f"it is no directory; {output_format} is written to one, which may be new"
     if fault is not None:
         raise ThermogradError(f"cannot write {output}: {fault}")

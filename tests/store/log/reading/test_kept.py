@@ -178,6 +178,15 @@ def test_a_home_directory_that_is_not_there_is_not_made_and_nothing_is_kept(
     assert found(file) == 3
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="keeps it by LOCALAPPDATA")
+def test_a_home_that_may_not_be_looked_at_is_none(file, settled, monkeypatch):
+    for name in ("THERMOGRAD_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/" + "x" * 300)  # fails for root, too
+    keep(file)
+    assert found(file) is None
+
+
 def test_a_user_without_a_home_keeps_nothing(file, settled, monkeypatch):
     def home():
         raise RuntimeError("Could not determine home directory.")

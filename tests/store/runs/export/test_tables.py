@@ -200,3 +200,13 @@ def test_folders_that_are_missing_on_the_way_to_a_file_are_made(live: Run, tmp_p
 def test_an_unknown_format_is_the_callers_mistake(pair: Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected one of: grad_norm_log, csv, parquet"):
         export_run(pair, "xlsx", tmp_path)
+
+
+@pytest.mark.parametrize("output_format", ["grad_norm_log", "csv"])
+def test_a_place_on_a_drive_that_there_is_not_is_a_clear_error(
+    pair: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output_format: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("os.path.lexists", lambda path: False)
+    with pytest.raises(ThermogradError, match=r"^cannot write .*file/below"):
+        export_run(pair, output_format, tmp_path / "file" / "below")
