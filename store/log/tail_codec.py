@@ -307,7 +307,7 @@ class RecordCodec:
             length = values[i]
             values[i] = payload[offset : offset + length].decode("utf-8", "replace")
             offset += length
-        if mask:
+        if mask := mask & ~1:  # an event has a number, whatever a foreign file says
             values = [None if mask >> i & 1 else value for i, value in enumerate(values)]
         return tuple(values)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from thermograd.store.errors import LogError
 from thermograd.store.events import COMMON
-from thermograd.store.files import Segment, open_segments, read_file
+from thermograd.store.files import MOST_SEQ, Segment, open_segments, read_file
 from thermograd.store.log.tail_codec import MOST_TAIL_BYTES, codec_of_tail
 
 _MOST_BYTES = 4 << 20  # of a process: they take as long to be scanned row by row as Arrow to be loaded
@@ -33,7 +33,7 @@ class TailEvents(NamedTuple):
 def tail_events(run_dir: Path, kind: str) -> list[tuple[str, TailEvents]] | None:
     """Return what is whole in the tails of a kind, in their order, with their writers.
 
-    None where Arrow has to read more: there are streams, or rows without a number or a time.
+    None where Arrow has to read more: there are streams, or rows without a possible number or a time.
     """
     found: list[tuple[str, TailEvents]] = []
     for segment in reversed(open_segments(run_dir, "tail")):  # newest first: see `snapshot`
@@ -42,8 +42,8 @@ def tail_events(run_dir: Path, kind: str) -> list[tuple[str, TailEvents]] | None
                 found.append((segment.writer, _events(segment)))
     if any(segment.kind == kind for segment in open_segments(run_dir, "arrows")):
         return None
-    is_odd = any(None in row[: len(COMMON)] for _, events in found for row in events.rows)
-    return None if is_odd else found[::-1]
+    odd = (row for _, each in found for row in each.rows if row[0] >= MOST_SEQ or None in row[: len(COMMON)])
+    return None if any(odd) else found[::-1]
 
 
 def _events(segment: Segment) -> TailEvents:

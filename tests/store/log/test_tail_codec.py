@@ -93,6 +93,11 @@ def test_a_number_that_was_written_twice_is_counted_on(kind):
 
 
 @pytest.mark.parametrize("kind", ["step", "mark"])
+def test_a_number_that_a_stranger_has_left_out_is_counted_on(kind):
+    assert read_both_ways(kind, b"".join(numbered(kind, [6, None, 9]))) == ([(6, 0), (7, 1), (9, 2)], 0)
+
+
+@pytest.mark.parametrize("kind", ["step", "mark"])
 @pytest.mark.parametrize("torn", [1, 7, 8, 20])
 def test_what_follows_a_torn_record_is_read(kind, torn):
     a, b, c, d = numbered(kind, [5, 6, 6, 7])

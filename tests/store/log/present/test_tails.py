@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 from thermograd.store.events import columns
-from thermograd.store.files import open_segments
+from thermograd.store.files import MOST_SEQ, open_segments
 from thermograd.store.log.present import snapshots, tails
 from thermograd.store.log.present.snapshots import count_by_writer, told_by_tails
 from thermograd.store.log.segments import rows_to_batch, write_parquet
@@ -105,6 +105,17 @@ def test_counts_and_last_values_are_those_of_arrow(tmp_path, monkeypatch, kind):
         told += told_by_tails(run_dir, kind) is not None
     assert 20 < told < 45, "both ways were tried"
     assert counts.total() > 200
+
+
+@pytest.mark.parametrize("kind", ["step", "mark"])
+def test_an_event_whose_number_no_name_of_a_file_can_hold_is_not_counted(tmp_path, monkeypatch, kind):
+    codec = kind_codec(kind)
+    (tmp_path / "open" / "w").mkdir(parents=True)
+    records = [codec.pack(row_of(codec, seq)) for seq in (0, MOST_SEQ - 1, MOST_SEQ)]
+    (tmp_path / "open" / "w" / f"{kind}-{0:012}.tail").write_bytes(codec.header + b"".join(records))
+    assert count_by_writer(tmp_path, kind) == {"w": 2}
+    monkeypatch.setattr(snapshots, "tails_pay", lambda: True)
+    assert count_by_writer(tmp_path, kind) == {"w": 2}
 
 
 def test_beside_streams_tails_tell_nothing_alone(tmp_path):
