@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -161,8 +162,8 @@ class _Stop(threading.Event):
     def told(self) -> None:
         """Take SIGTERM, which a scheduler sends to every process of a job: see `_wait_for_parent`."""
         self.by_signal = True
-        if not self._parent_pid:
-            self.set()
+        if not self._parent_pid:  # `set` takes a lock that what the signal interrupts may hold
+            start_new_thread(self.set, ())
 
     def account(self) -> dict[str, Any] | None:
         """Return what the training, gone without a word, could not say of its end."""

@@ -109,6 +109,20 @@ def test_an_agent_that_a_signal_ends_goes_on_until_the_training_that_it_ends_too
     assert stop.account() == expected
 
 
+def test_a_signal_that_comes_as_a_recording_looks_whether_it_is_to_end_ends_it():
+    stop = Stop(0)
+
+    def interrupted():
+        with stop._cond:  # as `wait` holds it before and after it waits
+            stop.told()
+
+    main = threading.Thread(target=interrupted, daemon=True)
+    main.start()
+    main.join(30)
+    assert not main.is_alive()
+    assert stop.wait(60)
+
+
 def test_the_threads_of_an_agent_load_one_after_the_other(tmp_path):
     run = create_run(tmp_path, "x")
     writer = EventWriter(run.path, run.run_id, new_writer_name("agent"), ("mark",), role="agent")
