@@ -174,7 +174,8 @@ class Tail:
                     payload = pack(*begin + take(values))
                     record = frame(length, crc32(payload), payload)
                 except (KeyError, *MISFITS) as error:
-                    if is_the_users(error):
+                    trace = error.__traceback__  # what is raised here is no handler's: to ask takes 0.1 ms
+                    if trace is not None and trace.tb_next is not None and is_the_users(error):
                         raise
                     record = self._codec.pack_values(seq, time_ns, monotonic_ns, values)
             else:

@@ -208,3 +208,14 @@ def test_an_event_is_written_alike_whatever_was_logged_before_it(kind, tmp_path)
             )
             assert tail.content(before[1]) == (expected if isinstance(expected, bytes) else b"")
         tail.close()
+
+
+def test_events_that_take_turns_in_their_columns_ask_for_no_signal_handlers(tmp_path, monkeypatch):
+    """To ask whose an error is takes as long as fifty events."""
+    monkeypatch.setattr("thermograd.store.log.tail.is_the_users", lambda _: pytest.fail("it asked"))
+    tail = Tail(tmp_path, "step", 0)
+    for step in range(4):
+        tail.append(1, 1, {"step": step, ("loss", "grad_norm")[step % 2]: 0.5})
+    tail.append(1, 1, {"step": 4, "loss": None})
+    assert tail.rows == 5
+    tail.close()
