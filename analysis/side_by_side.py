@@ -20,7 +20,8 @@ def side_by_side(pieces: Iterable[Callable[[], _Answer]], threads: int) -> Itera
     """Yield what pieces of work return, in their order; so many are worked at at a time.
 
     The next piece is asked for, in the caller's thread, when one of these is done. With one thread all is
-    done in the caller's.
+    done in the caller's. Nobody waits for pieces that have begun where the caller stops asking: on Ctrl-C, or
+    where one fails.
     """
     if threads < 2:
         for piece in pieces:
@@ -28,11 +29,18 @@ def side_by_side(pieces: Iterable[Callable[[], _Answer]], threads: int) -> Itera
             del piece  # and what it holds, before there is another
             yield answer
         return
-    with ThreadPoolExecutor(threads) as pool:
-        begun = deque[Future[_Answer]]()
+    pool, begun = ThreadPoolExecutor(threads), deque[Future[_Answer]]()
+    try:
         for piece in pieces:
             begun.append(pool.submit(piece))
             if len(begun) == threads:
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
+    except (KeyboardInterrupt, GeneratorExit):  # which the caller's loop may have been in
+        from thermograd.store.console import leave_at_once
+
+        leave_at_once()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -40,3 +40,26 @@ def test_the_error_of_a_piece_is_the_callers():
 
     with pytest.raises(ValueError, match="this one"):
         list(side_by_side([lambda: 1, fails, lambda: 2], 2))
+
+
+@pytest.mark.parametrize("where", ["as pieces are asked for", "in the caller's loop"])
+def test_ctrl_c_waits_for_no_piece(where):
+    go_on, done = threading.Event(), []
+
+    def pieces():
+        yield lambda: 1
+        yield lambda: done.append(go_on.wait(10))
+        if where == "as pieces are asked for":
+            raise KeyboardInterrupt
+
+    def caller():
+        for _ in side_by_side(pieces(), 2):
+            if where == "in the caller's loop":
+                raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            caller()
+        assert not done
+    finally:
+        go_on.set()

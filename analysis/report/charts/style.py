@@ -9,8 +9,9 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 from thermograd.analysis.report.charts.theme import theme
@@ -29,6 +30,7 @@ import json, sys, vl_convert
 charts = json.load(sys.stdin)
 json.dump({name: vl_convert.vegalite_to_svg(chart) for name, chart in charts.items()}, sys.stdout)
 """
+_LONGEST_S = 120.0  # for all charts of a page, which take a second or two; then they are drawn here
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # the converter aborts
 
 
@@ -61,26 +63,44 @@ def images_beside(specs: Mapping[str, Spec], work: Callable[[], Done]) -> tuple[
     """Return what some other work gives, and charts as they look on paper.
 
     These are drawn by another process, on another processor where there is one: while the converter draws, no
-    other thread of its own process runs.
+    other thread of its own process runs. It ends with the work where that is cut short.
     """
     if not specs:
         return work(), {}
-    with ThreadPoolExecutor(1) as beside:
-        drawing = beside.submit(_images_elsewhere, specs)
-        done = work()
-        return done, drawing.result()
+    with ExitStack() as until_drawn:
+        try:
+            drawn = until_drawn.enter_context(_drawn_elsewhere(specs))
+        except OSError:
+            drawn = dict[str, str]
+        done, images = work(), drawn()
+    return done, {name: images[name].encode() if images else image(spec) for name, spec in specs.items()}
 
 
-def _images_elsewhere(specs: Mapping[str, Spec]) -> dict[str, bytes]:
-    """Return charts as they look on paper, drawn by another process; by this one where there is none."""
-    given = json.dumps({name: _on_paper(spec) for name, spec in specs.items()}).encode()
-    command = [sys.executable, "-P", "-c", _DRAW]
-    try:
-        done = subprocess.run(command, input=given, capture_output=True, check=True)
-        drawn: dict[str, str] = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.CalledProcessError):
-        return {name: image(spec) for name, spec in specs.items()}
-    return {name: drawn[name].encode() for name in specs}
+@contextmanager
+def _drawn_elsewhere(specs: Mapping[str, Spec]) -> Iterator[Callable[[], dict[str, str]]]:
+    """Let another process draw charts; give what waits for their SVG, none where it fails.
+
+    They come and go in files, not in pipes: nobody has to stand by, and Ctrl-C waits for no thread.
+    """
+    command = [sys.executable or "", "-P", "-c", _DRAW]
+    with TemporaryFile() as asked, TemporaryFile() as told:
+        asked.write(json.dumps({name: _on_paper(spec) for name, spec in specs.items()}).encode())
+        asked.seek(0)
+        process = subprocess.Popen(command, stdin=asked, stdout=told, stderr=subprocess.DEVNULL)
+
+        def drawn() -> dict[str, str]:
+            with suppress(OSError, ValueError, subprocess.TimeoutExpired):
+                if process.wait(_LONGEST_S) == 0:
+                    told.seek(0)
+                    svg: dict[str, str] = json.load(told)
+                    return svg
+            return {}
+
+        try:
+            yield drawn
+        finally:
+            process.kill()
+            process.wait()
 
 
 def as_xml_has_it(value: Any) -> Any:

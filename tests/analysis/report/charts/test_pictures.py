@@ -1,5 +1,6 @@
 """Charts as they look on paper: the same whoever draws them, and drawn where no process is to be had."""
 
+import subprocess
 import sys
 
 import pytest
@@ -32,16 +33,35 @@ def test_another_process_draws_the_same_to_the_byte():
     assert "one" in drawn["one"].decode()
 
 
-@pytest.mark.parametrize("python", [None, "fails"])
+@pytest.mark.parametrize("python", ["none", "unknown", "fails", "hangs"])
 def test_where_no_process_draws_it_is_done_here(tmp_path, monkeypatch: pytest.MonkeyPatch, python):
-    if python is None:
+    if python == "none":
         monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
-    else:
+    elif python == "unknown":  # as where Python is part of another program
+        monkeypatch.setattr(sys, "executable", None)
+    elif python == "fails":
         monkeypatch.setattr(style, "_DRAW", "import sys; print(1); sys.exit(3)")
+    else:
+        monkeypatch.setattr(style, "_DRAW", "import time; time.sleep(600)")
+        monkeypatch.setattr(style, "_LONGEST_S", 0.01)
     charts = {"one": _chart("one")}
     assert images_beside(charts, lambda: None)[1] == {"one": image(charts["one"])}
 
 
+def test_no_chart_is_drawn_any_more_where_the_other_work_is_cut_short(monkeypatch: pytest.MonkeyPatch):
+    def cut_short():
+        raise KeyboardInterrupt
+
+    begun = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: begun.append(popen(*a, **k)) or begun[0])
+    monkeypatch.setattr(style, "_DRAW", "import time; time.sleep(600)")
+    monkeypatch.setattr(style, "image", None)
+    with pytest.raises(KeyboardInterrupt):
+        images_beside({"one": _chart("one")}, cut_short)
+    assert begun[0].returncode is not None
+
+
 def test_without_charts_the_other_work_is_all_there_is(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(style, "_images_elsewhere", None)
+    monkeypatch.setattr(style, "_drawn_elsewhere", None)
     assert images_beside({}, lambda: 1) == (1, {})
