@@ -81,17 +81,15 @@ class RollingCorrelation(stats.base.Bivariate):  # type: ignore[misc]  # river s
         block.append((x, y))
 
     def extend(self, pairs: Sequence[tuple[float, float]]) -> None:
-        """Let several pairs enter, one after the other."""
-        known = [(x, y) for x, y in pairs if x - x == 0.0 == y - y]
-        self.skipped += len(pairs) - len(known)
+        """Let several pairs enter, one after the other, that are known to be finite."""
         at = 0
-        while at < len(known):
+        while at < len(pairs):
             room = self.window - 1 - len(self._block)
             if not room or not self._block:
-                self.update(*known[at])
+                self.update(*pairs[at])
                 at += 1
                 continue
-            self._block += known[at : at + room]
+            self._block += pairs[at : at + room]
             at += room
 
     def get(self) -> float | None:

@@ -3,8 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import repeat
-from operator import is_not, itemgetter
+from operator import itemgetter
 from typing import Any
 
 from msgspec.structs import asdict
@@ -22,7 +21,6 @@ _FEWEST = 3  # intervals
 _REMEMBERED = 16  # holes of a sensor: two of a length among them are usual
 _EVERY = 16  # readings in which the device's usual interval is worked out anew
 _PAUSES = 64
-_NONE = repeat(None)
 _LONGEST = 1.5  # usual intervals of the device: of a longer one no more counts as silence of its sensors
 
 
@@ -243,7 +241,7 @@ class _Sensors:
     def _is_as_usual(self, values: Mapping[str, Any]) -> bool:
         """Return whether all sensors that ever had a value have one, and no other has."""
         try:
-            if not all(map(is_not, self._known(values), _NONE)):
+            if None in self._known(values):
                 return False
         except KeyError:  # a column that is not there is one without a value
             return False

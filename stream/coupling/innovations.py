@@ -6,7 +6,7 @@ number of threads.
 """
 
 from collections.abc import Sequence
-from math import isfinite, nan, sqrt
+from math import nan, sqrt
 from typing import Any, ClassVar
 
 import numpy as np
@@ -102,28 +102,27 @@ class _Errors:
         self.beyond = self.filled = self.learnt = 0
         self.variance, self.mean = 1.0, 0.0
 
-    def judge(self, error: float, mean_rate: float) -> tuple[float, float]:
-        """Return the innovation, and the error that is learnt from."""
-        if not isfinite(error):  # the model itself overflowed; it is begun anew soon
-            return 0.0, 0.0
-        if self.learnt < _FEWEST:
-            return 0.0, error
-        deviation = max(sqrt(self.variance), _SMALLEST_SD)
-        raw = error / deviation
-        raw = 0.5 * (2.0 if raw > 2.0 else raw if raw > -2.0 else -2.0)
+    def take(self, error: float, mean_rate: float, scale_rate: float) -> tuple[float, float]:
+        """Return the innovation, and the error that is learnt from; let the size follow that."""
         innovation = 0.0
-        if not -_NOTHING <= raw <= _NOTHING:
-            innovation = raw - self.mean
-            self.mean += mean_rate * innovation
-        most = _OUTLIER * deviation
-        self.beyond = self.beyond + 1 if abs(error) > most else 0
-        return innovation, most if error > most else error if error > -most else -most
-
-    def learn(self, error: float, scale_rate: float) -> None:
-        """Let the size follow."""
+        if error - error != 0.0:  # the model itself overflowed; it is begun anew soon
+            error = 0.0
+        elif self.learnt >= _FEWEST:
+            deviation = sqrt(self.variance)
+            if deviation < _SMALLEST_SD:
+                deviation = _SMALLEST_SD
+            raw = error / deviation
+            raw = 0.5 * (2.0 if raw > 2.0 else raw if raw > -2.0 else -2.0)
+            if not -_NOTHING <= raw <= _NOTHING:
+                innovation = raw - self.mean
+                self.mean += mean_rate * innovation
+            most = _OUTLIER * deviation
+            self.beyond = self.beyond + 1 if error > most or error < -most else 0
+            error = most if error > most else error if error > -most else -most
         self.learnt += 1
         rate = 1.0 / self.learnt
         self.variance += (rate if rate > scale_rate else scale_rate) * (error * error - self.variance)
+        return innovation, error
 
 
 class _Quick:
@@ -267,7 +266,7 @@ class Innovations(Columns):
             return self._take(scaled, given)
 
     def _take(self, scaled: Floats, given: Bools) -> Floats:
-        width = len(scaled)
+        width, mean_rate, scale_rate = len(scaled), self.mean_rate, self.scale_rate
         innovations, errors, learns, newest = [0.0] * width, [0.0] * width, [False] * width, [0.0] * width
         values, predicted = scaled.tolist(), np.add.reduce(self._weights * self._inputs, axis=0).tolist()
         for at in given.nonzero()[0].tolist():
@@ -278,16 +277,14 @@ class Innovations(Columns):
                 each.filled += 1
                 continue
             learns[at] = True
-            said, is_known = predicted[at], each.learnt >= _FEWEST
-            innovation, error = each.judge(value - said, self.mean_rate)
-            errors[at] = error
-            if is_known:
+            said = predicted[at]
+            innovation, errors[at] = each.take(value - said, mean_rate, scale_rate)
+            if each.learnt > _FEWEST:
                 innovations[at] = self._quick[at].less(innovation)
-            if each.beyond < _LOST:  # else a model that runs away would go on with what it says itself
-                newest[at] = said + error
-            each.learn(error, self.scale_rate)
-            if not is_known and each.learnt == _FEWEST:
+            elif each.learnt == _FEWEST:
                 self.known[at] = True
+            if each.beyond < _LOST:  # else a model that runs away would go on with what it says itself
+                newest[at] = said + errors[at]
         self._learn(np.array(errors), learns, given)
         self._shift(np.array(newest), given)
         return np.array(innovations)

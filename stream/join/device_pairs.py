@@ -245,13 +245,15 @@ class DevicePairs:
             found = [
                 (x, sample)
                 for _, _, step, sample in of_device
-                if sample is not None and (x := step.get(_METRIC)) is not None
+                if sample is not None and (x := step.get(_METRIC)) is not None and x - x == 0.0
             ]
             if not found:
                 continue
             correlations = self._correlations.setdefault(device, {})
             for column in _HARDWARE:
-                known = [(x, y) for x, sample in found if (y := sample.get(column)) is not None]
+                known = [
+                    (x, y) for x, sample in found if (y := sample.get(column)) is not None and y - y == 0.0
+                ]
                 if known:
                     if column not in correlations:
                         correlations[column] = RollingCorrelation(self._settings.correlation.window)

@@ -293,19 +293,19 @@ class _DeviceBuffer:
     def keep(self, key: _Key, values: Mapping[str, Any]) -> None:
         """Keep a sample; of several at one time only the one logged last can ever match."""
         samples, times, time_ns = self.samples, self._times, key[0]
-        at = len(times) if not times or times[-1] < time_ns else bisect_left(times, time_ns)
-        if at < len(times) and times[at] == time_ns:
-            if key > samples[at][0]:
-                samples[at] = (key, values)
+        if not times or times[-1] < time_ns:
+            samples.append((key, values))
+            times.append(time_ns)
         else:
-            if at == len(times):
-                samples.append((key, values))
-                times.append(time_ns)
-            else:
-                samples.insert(at, (key, values))
-                times.insert(at, time_ns)
-            if self.steps and self.steps[0][0][0] <= time_ns < self.due_ns:
-                self.due_ns = time_ns
+            at = bisect_left(times, time_ns)
+            if times[at] == time_ns:
+                if key > samples[at][0]:
+                    samples[at] = (key, values)
+                return
+            samples.insert(at, (key, values))
+            times.insert(at, time_ns)
+        if time_ns < self.due_ns and self.steps and self.steps[0][0][0] <= time_ns:
+            self.due_ns = time_ns
 
     def release(self, watermark_ns: int) -> list[Row]:
         """Return the rows of the steps that are certain by now."""
@@ -319,9 +319,8 @@ class _DeviceBuffer:
             while at < known and times[at] < time_ns:
                 at += 1
             ahead_ns = times[at] - time_ns if at < known else _NEVER_NS
-            wait_ns = ahead_ns if ahead_ns < tolerance_ns else tolerance_ns
-            if until_ns < time_ns + wait_ns:
-                self.due_ns = time_ns + wait_ns
+            if until_ns < time_ns + tolerance_ns and until_ns < time_ns + ahead_ns:
+                self.due_ns = time_ns + min(ahead_ns, tolerance_ns)
                 break
             # as `_row` has it, without a call
             behind_ns = time_ns - times[at - 1] if at else _NEVER_NS

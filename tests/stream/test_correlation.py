@@ -56,6 +56,18 @@ def test_pairs_that_are_not_finite_are_skipped_and_counted() -> None:
     assert correlation.skipped == sum(not (math.isfinite(x) and math.isfinite(y)) for x, y in pairs)
 
 
+def test_many_pairs_at_once_are_as_one_after_the_other() -> None:
+    rng = random.Random(7)
+    single, many = RollingCorrelation(16), RollingCorrelation(16)
+    for count in [1, 14, 0, 2, 15, 16, 17, 40, *(rng.randrange(50) for _ in range(40))]:
+        pairs = [(rng.gauss(0, 1), rng.gauss(0, 1)) for _ in range(count)]
+        many.extend(pairs)
+        for pair in pairs:
+            single.update(*pair)
+        assert many.get() == single.get()
+    assert many.get() is not None
+
+
 def test_a_side_that_does_not_vary_has_no_correlation() -> None:
     rng = random.Random(2)
     pairs = []
