@@ -1,5 +1,6 @@
 """Reports as files: every one appears whole or not at all, and what cannot be written is one clear error."""
 
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -30,11 +31,15 @@ def write_files(directory: Path, files: Mapping[str, bytes | dict[str, Any]], wh
                 write_json(directory / name, content)
 
 
-def content_of(path: Path) -> bytes | None:
-    """Return what a file holds; None where it is not there or cannot be read."""
-    with suppress(OSError):
-        return path.read_bytes()
-    return None
+def read_without(path: Path, left_out: Iterable[str]) -> str | None:
+    """Return the text of a JSON object but for some keys; None where there is none that can be read."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    left_out = frozenset(left_out)
+    is_object = isinstance(content, dict)
+    return json.dumps({key: content[key] for key in content if key not in left_out}) if is_object else None
 
 
 def remove_files(directory: Path, names: Iterable[str]) -> None:

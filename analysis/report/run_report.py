@@ -16,7 +16,7 @@ from thermograd.analysis.report.data.build_panels import time_origin_ns
 from thermograd.analysis.report.data.contents import Contents, prepare
 from thermograd.analysis.report.data.panel import Panels, legend_of
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
-from thermograd.analysis.report.files import content_of, make_directory, remove_files, write_files
+from thermograd.analysis.report.files import make_directory, read_without, remove_files, write_files
 from thermograd.analysis.report.given import given_told
 from thermograd.analysis.report.page import run_facts as facts, verdict
 from thermograd.analysis.report.page.alerts import alerts_told
@@ -50,6 +50,8 @@ from thermograd.store.version import __version__
 
 if TYPE_CHECKING:
     from thermograd.analysis.report.charts.paper.style import PrintStyle
+
+_SAID_OF_IT = ("tags", "notes")  # by people, at any time: no figure shows them
 
 
 def write_report(
@@ -117,9 +119,9 @@ def write_report(
     files: dict[str, Any] = {"report.html": page.encode("utf-8", "replace")} | drawn
     files |= _points(contents, data_format) if data_format else {}
     files["analysis.json"] = analysis.to_json()
-    before = content_of(directory / "analysis.json")
+    before = read_without(directory / "analysis.json", _SAID_OF_IT)
     write_files(directory, files, "the report")
-    if output is None and before not in (None, content_of(directory / "analysis.json")):
+    if output is None and before not in (None, read_without(directory / "analysis.json", _SAID_OF_IT)):
         remove_files(directory, _drawn_names(contents.panels) - files.keys())
     if remember:
         _remember(run, analysis, series.training_s)

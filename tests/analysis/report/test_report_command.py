@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 from synthetic import make_run
 from thermograd.cli import main
+from thermograd.store.runs.tags import change_tags
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,7 @@ def test_figures_of_the_same_state_stay(runs: Path) -> None:
     run = next(path for path in runs.iterdir() if (path / "run.json").exists())
     assert _report(runs, "--no-figures").exit_code == 0
     (run / "report" / "figure.png").write_text("of the report before")
+    change_tags(run, add=["keep"], note="said of it meanwhile")  # which no figure shows
     assert _report(runs, "--no-figures").exit_code == 0
     assert (run / "report" / "figure.png").read_text() == "of the report before"
     (run / "report" / "figure.png").unlink()
