@@ -11,9 +11,12 @@ _MOST = 2  # each piece holds memory while it lasts
 
 
 def threads_here() -> int:
-    """Return how many pieces of work pay at a time: two, or one on one processor."""
+    """Return how many pieces of work pay at a time: two, or one on one processor.
+
+    And one where OMP_NUM_THREADS says so, as for what thermograd starts beside a training.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(_MOST, cores)
+    return 1 if os.environ.get("OMP_NUM_THREADS") == "1" else min(_MOST, cores)
 
 
 def side_by_side(pieces: Iterable[Callable[[], _Answer]], threads: int) -> Iterator[_Answer]:

@@ -1,10 +1,12 @@
 """Pieces of work at the same time: answers in order, no more at a time than asked for, errors as they are."""
 
+import os
 import threading
 from functools import partial
 
 import pytest
-from thermograd.analysis.side_by_side import side_by_side
+from thermograd.analysis.side_by_side import side_by_side, threads_here
+from thermograd.ingest.agent.footprint import FRUGAL
 
 
 def test_two_pieces_are_worked_at_at_a_time_and_answers_keep_their_order():
@@ -32,6 +34,15 @@ def test_a_piece_is_asked_for_only_when_one_before_it_is_done():
 
 def test_with_one_thread_all_is_done_in_the_callers():
     assert set(side_by_side([threading.get_ident] * 3, 1)) == {threading.get_ident()}
+
+
+def test_what_runs_beside_a_training_takes_one_thread(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert threads_here() == 2
+    for name, value in FRUGAL.items():
+        monkeypatch.setenv(name, value)
+    assert threads_here() == 1
 
 
 def test_the_error_of_a_piece_is_the_callers():
