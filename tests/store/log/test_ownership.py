@@ -143,6 +143,16 @@ def append(writer, first, count):
         assert writer.append("step", step=i) is not None
 
 
+def renamed(run, name, in_place):
+    """Give a run's directory another name, put something in its place, and return where it is now."""
+    path = run.path.rename(run.path.with_name(name))
+    if in_place == "file":
+        run.path.write_text("a file")
+    elif in_place == "directory":
+        run.path.mkdir()
+    return path
+
+
 @pytest.fixture
 def unwatched(monkeypatch):
     """A lock; while a test has it, no log's own thread looks where its files are, or makes any."""
@@ -162,12 +172,7 @@ def unwatched(monkeypatch):
 def test_a_renamed_run_is_followed_whatever_stands_in_its_place(run, in_place, caplog):
     writer = EventWriter(run.path, run.run_id, "w", batch_rows=8)
     append(writer, 0, 300)
-    moved = run.path.with_name("moved")
-    run.path.rename(moved)
-    if in_place == "file":
-        run.path.write_text("a file")
-    elif in_place == "directory":
-        run.path.mkdir()
+    moved = renamed(run, "moved", in_place)
     append(writer, 300, 300)
     wait_for(lambda: writer.run_dir == moved)
     append(writer, 600, 300)
@@ -186,12 +191,7 @@ def test_an_event_that_needs_a_new_file_just_after_the_run_was_renamed_is_not_lo
     writer = EventWriter(run.path, run.run_id, "w", batch_rows=8)
     append(writer, 0, 3)
     with unwatched:  # the log's own thread has not seen it yet
-        moved = run.path.with_name("moved")
-        run.path.rename(moved)
-        if in_place == "file":
-            run.path.write_text("a file")
-        elif in_place == "directory":
-            run.path.mkdir()
+        moved = renamed(run, "moved", in_place)
         stream = writer._streams["step"]
         stream._tail.end()
         stream._spare = None
@@ -208,13 +208,8 @@ def test_a_deleted_run_is_made_anew_and_loses_nothing_that_was_not_deleted(run, 
     writer = EventWriter(run.path, run.run_id, "w", batch_rows=1000)
     started_time_ns = run.started_time_ns
     append(writer, 0, 300)
-    trash = run.path.with_name("trash")
     with unwatched:  # else the writer may follow it to where it is deleted, and make it anew there
-        run.path.rename(trash)
-        if in_place == "file":
-            run.path.write_text("a file")
-        elif in_place == "directory":
-            run.path.mkdir()
+        trash = renamed(run, "trash", in_place)
         shutil.rmtree(trash)
     append(writer, 300, 300)
     wait_for(lambda: (writer.run_dir / "open" / "w").is_dir())
